@@ -75,7 +75,7 @@ class ObjectDetection(Algorithm[Truth, Prediction]):
     formats = ("image", "recordio")
     sample_phrase = "photo with a box"
     photos_to_draw = (60, 1)
-    network = "an SSD on a ResNet-18"
+    network = "an SSD with a ResNet-18 backbone"
     # From scratch. On the drawn data set, batches of 8 learn faster than batches of 16, and one late drop of the
     # learning rate gives better results than two.
     recipe_for_drawn: ClassVar[Hyperparameters] = {

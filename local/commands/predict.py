@@ -1,4 +1,4 @@
-"""`python3 -m local predict PHOTO ...`: send photos to an endpoint on this machine, from `deploy` or `make serve`.
+"""`python3 -m local predict PHOTO ...`: send photos to an endpoint that `deploy` or `make serve` started.
 
 Prints one or more lines per photo, which start with its path: the predicted class and its probability; or the class,
 score and box (in fractions of the photo) of each detection; or the share of pixels of each class in a mask. --accept

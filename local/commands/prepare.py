@@ -1,6 +1,6 @@
 """`python3 -m local prepare NAME`: write the channels of a training job from your photos.
 
-The data set can have any layout of docs/your-data.md. The image format is what SageMaker's built-in algorithms read as
+The data set can have any layout in docs/your-data.md. The image format is what SageMaker's built-in algorithms read as
 application/x-image: photos with .lst files, class folders, or a JSON or PNG file per photo; the RecordIO format is one
 .rec file per channel. Files that are not images are skipped and listed. An upright RGB or greyscale JPEG is copied
 unchanged; other images (GIF, PNG, CMYK, rotated by EXIF) are converted to upright JPEGs.
@@ -245,7 +245,7 @@ def _check_no_overlap(out: Path, root: Path) -> None:
     """Raise UserError if `out` would replace the data set or become a part of it."""
     new, data = out.resolve(), root.resolve()
     if new == data or new in data.parents or data in new.parents:
-        raise UserError(f"--out {out} and --data {root} overlap: use a folder outside of the data set")
+        raise UserError(f"--out {out} and --data {root} overlap: use a folder outside the data set")
 
 
 def _check_choice(name: str, option: str, value: str, choices: Sequence[str]) -> None:

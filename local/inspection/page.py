@@ -66,7 +66,7 @@ def _figures(census: Census) -> str:
     if listing.validation_split:
         split = (
             f"<p>There is no validation channel: the job splits off {100 * listing.validation_split:g} % of each "
-            "class. This page shows the split of the default seed.</p>"
+            "class. This page shows the split with the default seed.</p>"
         )
     cells = "".join(f"<div><b>{escape(value)}</b><span>{escape(label)}</span></div>" for value, label in figures)
     return f'<div class="figures">{cells}</div>{split}'
