@@ -210,7 +210,7 @@ def test_deploy_fails_early_if_the_model_cannot_be_served(uri: str, tmp_path: Pa
     with Command(home, "deploy", *arguments, "--port", programs.free_port(), seconds=60) as deploy:
         assert deploy.finish() == 1, "\n".join(deploy.lines)
     assert any("model.json" in line for line in deploy.lines), "the server's error is in the log"
-    assert "ended before it answered /ping" in deploy.lines[-1]
+    assert "exited before it responded to /ping" in deploy.lines[-1]
     assert leftovers(home) == []
 
 
@@ -248,7 +248,7 @@ def test_the_endpoint_scores_as_in_the_training_log_on_one_host_or_two(
         assert workflow.finish() == 0, "\n".join(workflow.lines)
     printed = re.fullmatch(case.last_line, workflow.lines[-1])
     logged = re.search(case.logged, "\n".join(workflow.lines))
-    host_lines = re.findall(r"This one is algo-\d; algo-1 writes the model", "\n".join(workflow.lines))
+    host_lines = re.findall(r"This host is algo-\d; algo-1 writes the model", "\n".join(workflow.lines))
     assert len(host_lines) == (hosts if hosts > 1 else 0)
     assert printed, workflow.lines[-1]
     assert logged, "\n".join(workflow.lines)
