@@ -198,14 +198,14 @@ def rejected(tmp_path_factory: pytest.TempPathFactory) -> jobs.Done:
 def test_a_user_error_exits_2_and_starts_the_failure_file_with_client_error(rejected: jobs.Done) -> None:
     assert rejected.code == 2
     assert rejected.failure.startswith(
-        "ClientError: hyperparameter 'epoch' is unknown: remove it; valid names that are not set: "
+        "ClientError: hyperparameter 'epoch' is unknown: remove it; epochs is already set"
     )
     assert "Traceback" not in rejected.log
     assert len(rejected.failure) <= 1024
 
 
 def test_a_failed_run_replaces_the_reports_of_an_earlier_run(rejected: jobs.Done) -> None:
-    assert rejected.failure.startswith("ClientError: hyperparameter 'epoch' is not known")
+    assert rejected.failure.startswith("ClientError: hyperparameter 'epoch' is unknown")
     assert not (rejected.model.parent / "output" / "success").exists()
     assert "Failure file exists" not in rejected.log
 
@@ -273,7 +273,9 @@ def test_a_configuration_that_is_not_json_exits_2_without_a_traceback(tmp_path: 
     path.write_text('{"epochs": "1",\n "resize" "36"}')
     done = jobs.run(base)
     assert done.code == 2
-    assert done.failure.startswith(f"ClientError: {path}, line 2 is not JSON: Expecting ':' delimiter; it must hold")
+    assert done.failure.startswith(
+        f"ClientError: {path}, line 2 is not JSON: Expecting ':' delimiter; it must contain one object"
+    )
     assert "Traceback" not in done.log
 
 

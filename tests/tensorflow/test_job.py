@@ -142,7 +142,7 @@ def test_hosts_with_different_photos_fail_with_a_user_error(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"epoch": 3}, "hyperparameter 'epoch' is unknown: remove it; valid names that are not set: "),
+        ({"epoch": 3}, "hyperparameter 'epoch' is unknown: remove it; epochs is already set"),
         ({"use_pretrained_model": 1}, "pretrained weights of mobilenetv2_0.35 were requested but not found"),
     ],
 )

@@ -201,8 +201,7 @@ def test_channels_that_overlap_with_the_data_set_are_rejected_and_nothing_change
     before = {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()}
     assert run("image-classification", "--data", messy, "--out", messy / out, "--force") == 2
     assert (
-        f"--out {messy / out} and --data {messy} overlap: use a folder outside the data set"
-        in capsys.readouterr().err
+        f"--out {messy / out} and --data {messy} overlap: use a folder outside the data set" in capsys.readouterr().err
     )
     assert {file: file.read_bytes() for file in messy.rglob("*") if file.is_file()} == before
 

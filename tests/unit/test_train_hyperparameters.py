@@ -253,7 +253,7 @@ def test_a_hyperparameter_that_is_already_set_is_not_suggested() -> None:
     assert str(caught.value).startswith(
         "hyperparameter 'batch_size' is unknown: remove it; valid names that are not set: "
     )
-    assert "did you mean mini_batch_size" not in str(caught.value)
+    assert "hyperparameter 'Epochs' is unknown: remove it; epochs is already set" in str(caught.value)
     assert "did you mean" not in str(caught.value)
 
 
