@@ -20,8 +20,15 @@ Image = Callable[[str], str]
 Trained = Callable[[Case], Path]
 
 TOO_EXPENSIVE = {
-    *("16-bit PNG", "PNG with alpha", "PNG of one column", "tile of a TIFF", "BMP of one row", "progressive JPEG"),
-    *("PNG of a million chunks", "PGM of maxval 254", "PGM of 12 bits"),
+    "16-bit PNG",
+    "PNG with alpha",
+    "PNG of one column",
+    "tile of a TIFF",
+    "BMP of one row",
+    "progressive JPEG",
+    "PNG of a million chunks",
+    "PGM of maxval 254",
+    "PGM of 12 bits",
 }
 JPEG = {"Content-Type": "image/jpeg"}
 

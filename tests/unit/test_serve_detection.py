@@ -282,7 +282,9 @@ def respond(accept: str | None, predicted: Prediction = DETECTIONS) -> tuple[str
     "accept",
     [
         *(None, "", "*/*", "application/json", "application/*", "application/json;annotation=0"),
-        *("application/json;charset=utf-8", "application/json;annotation=false", "text/html, */*;q=0.1"),
+        "application/json;charset=utf-8",
+        "application/json;annotation=false",
+        "text/html, */*;q=0.1",
     ],
 )
 def test_endpoint_and_batch_respond_as_the_built_in_algorithm_does(accept: str | None) -> None:
@@ -307,8 +309,12 @@ def test_jsonlines_holds_the_prediction_in_one_line() -> None:
 @pytest.mark.parametrize(
     "accept",
     [
-        *("application/json;annotation=1", "application/json; annotation=1", "APPLICATION/JSON;Annotation=true"),
-        *("application/json;annotation", "application/json;annotation;q=0.5", "application/json;verbose;annotation=1"),
+        "application/json;annotation=1",
+        "application/json; annotation=1",
+        "APPLICATION/JSON;Annotation=true",
+        "application/json;annotation",
+        "application/json;annotation;q=0.5",
+        "application/json;verbose;annotation=1",
         "application/json;q=0.1, application/json;annotation=1",
     ],
 )

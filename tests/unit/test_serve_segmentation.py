@@ -39,7 +39,9 @@ def pixels(data: bytes) -> np.ndarray:
     "accept",
     [
         *(None, "", "*/*", "image/png", "IMAGE/PNG", "image/*", "image/png;q=0.5", "text/html, */*;q=0.1"),
-        *("image/png, application/json;verbose", "application/json;q=0.5, image/png", "image/jpeg, image/*"),
+        "image/png, application/json;verbose",
+        "application/json;q=0.5, image/png",
+        "image/jpeg, image/*",
     ],
 )
 def test_endpoint_and_batch_respond_with_a_png_mask_as_the_built_in_algorithm_does(accept: str | None) -> None:
@@ -64,7 +66,9 @@ def test_both_names_of_the_protobuf_form_give_probabilities_and_are_returned(
 @pytest.mark.parametrize(
     "accept",
     [
-        *("application/json;verbose", "application/json; verbose=1", "application/json"),
+        "application/json;verbose",
+        "application/json; verbose=1",
+        "application/json",
         "application/*;q=0, application/json;verbose",
     ],
 )

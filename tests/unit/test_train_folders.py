@@ -38,7 +38,9 @@ def rejection(channels: dict[str, Channel], **changes: Any) -> str:
 def test_one_channel_may_hold_both_parts_as_in_the_seed_project(tmp_path: Path) -> None:
     channels = lay_out(
         tmp_path,
-        *("training/train/dog/2.jpg", "training/train/cat/1.jpg", "training/train/cat/deep/er/0.PNG"),
+        "training/train/dog/2.jpg",
+        "training/train/cat/1.jpg",
+        "training/train/cat/deep/er/0.PNG",
         "training/validation/dog/9.jpeg",
     )
     listed = folders.list_samples(channels, **DEFAULTS)
@@ -99,8 +101,14 @@ def test_hidden_files_and_files_without_an_image_suffix_are_left_out(
     monkeypatch.setattr(folders.LOG, "propagate", True)
     channels = lay_out(
         tmp_path,
-        *("training/cat/1.jpg", "training/cat/._1.jpg", "training/cat/a.mat", "training/.ipynb_checkpoints/2.jpg"),
-        *("training/dog/2.jpg", "training/readme.txt", "training/dog/3.jpg", "training/cat/4.jpg"),
+        "training/cat/1.jpg",
+        "training/cat/._1.jpg",
+        "training/cat/a.mat",
+        "training/.ipynb_checkpoints/2.jpg",
+        "training/dog/2.jpg",
+        "training/readme.txt",
+        "training/dog/3.jpg",
+        "training/cat/4.jpg",
     )
     listed = folders.list_samples(channels, **DEFAULTS)
     assert listed.class_names == ("cat", "dog")

@@ -112,7 +112,7 @@ def table(rows: Iterable[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     if row.run is None:
-        return row.algorithm, str(row.place), *("-",) * 6, f"**failed**: {row.error}"
+        return (row.algorithm, str(row.place), "-", "-", "-", "-", "-", "-", f"**failed**: {row.error}")
     first, last = (f"{row.run.losses[index]:.6f}" for index in (0, -1))
     memory = "-" if row.run.megabytes is None else f"{row.run.megabytes:.0f}"
     verdict = "passed" if row.passed else "**failed**"

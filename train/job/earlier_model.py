@@ -19,8 +19,14 @@ from train.log import LOG
 
 _OURS = (
     *(MODEL_JSON, MODEL_ONNX, "model-*.onnx", "model.keras"),
-    *("image-classification-*.params", "image-classification-symbol.json", "model-shapes.json"),
-    *("model_algo_1-0000.params", "model_algo_1-symbol.json", "hyperparams.json", "model_best.params", "model_algo-1"),
+    "image-classification-*.params",
+    "image-classification-symbol.json",
+    "model-shapes.json",
+    "model_algo_1-0000.params",
+    "model_algo_1-symbol.json",
+    "hyperparams.json",
+    "model_best.params",
+    "model_algo-1",
 )
 """The names of the files that jobs write."""
 _SAVED_MODEL = (SAVED_MODEL, "variables", "assets", "fingerprint.pb", "keras_metadata.pb")

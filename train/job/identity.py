@@ -10,9 +10,16 @@ from train.log import LOG
 
 FREE = frozenset(
     {
-        *("epochs", "early_stopping", "early_stopping_min_epochs", "early_stopping_patience"),
-        *("early_stopping_tolerance", "unreadable_tolerance"),
-        *("learning_rate", "lr_scheduler", "lr_scheduler_factor", "lr_scheduler_step"),
+        "epochs",
+        "early_stopping",
+        "early_stopping_min_epochs",
+        "early_stopping_patience",
+        "early_stopping_tolerance",
+        "unreadable_tolerance",
+        "learning_rate",
+        "lr_scheduler",
+        "lr_scheduler_factor",
+        "lr_scheduler_step",
     }
 )
 """Hyperparameters that may change: they control how long training takes, or are read for each update."""

@@ -21,8 +21,17 @@ from local.errors import UserError
 from train.semantic_segmentation.masks import IGNORE
 
 FILES = (
-    *("labelmap.txt", "label_map.txt", "class_dict.csv", "_classes.csv", "classes.csv", "colormap.txt"),
-    *("label_colors.txt", "classes.txt", "class_names.txt", "codes.txt", "labels.txt"),
+    "labelmap.txt",
+    "label_map.txt",
+    "class_dict.csv",
+    "_classes.csv",
+    "classes.csv",
+    "colormap.txt",
+    "label_colors.txt",
+    "classes.txt",
+    "class_names.txt",
+    "codes.txt",
+    "labels.txt",
 )
 """Names of tables. The first one found, in this order, is used."""
 _IGNORED = ("ignore", "ignored", "__ignore__")
