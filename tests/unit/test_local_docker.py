@@ -61,9 +61,15 @@ def test_a_port_in_use_is_reported_with_the_option_that_changes_it() -> None:
     docker.check_port(port)
 
 
-def test_a_workspace_is_removed_if_its_block_raises(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [[], ["model.tar.gz"]])
+def test_a_workspace_is_removed_if_its_block_raises_with_its_folder_if_that_was_new(
+    path: Path, tmp_path: Path, kept: list[str]
+) -> None:
     program(path / "docker", f'echo "$@" >> {os.fspath(tmp_path / "calls")}; [ "$1" = ps ]')
     parent = tmp_path / "out"
+    if kept:
+        parent.mkdir()
+        (parent / kept[0]).touch()
 
     def fail() -> None:
         with docker.workspace(parent, "vision/pets:dev") as root:
@@ -72,5 +78,6 @@ def test_a_workspace_is_removed_if_its_block_raises(path: Path, tmp_path: Path) 
 
     with pytest.raises(ValueError, match="raised in the block"):
         fail()
-    assert list(parent.iterdir()) == []
+    assert parent.exists() == bool(kept)
+    assert [file.name for file in parent.glob("*")] == kept
     assert (tmp_path / "calls").read_text().startswith("ps --all")
