@@ -1,6 +1,6 @@
 """`python3 -m local push NAME...`: push built images to a registry, and print their URIs for a notebook.
 
-Works with any registry that you logged in to with `docker login`. For Amazon ECR, the command logs in with the AWS
+Works with any registry that you are logged in to with `docker login`. For Amazon ECR, the command logs in with the AWS
 credentials of this machine and creates missing repositories, with scan on push. After the push it checks the manifest,
 because SageMaker accepts only Docker's own manifest format.
 """

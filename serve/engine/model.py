@@ -39,7 +39,7 @@ class Engine(Protocol):
         """
 
     def respond(self, read: Any, form: Form[Any]) -> str | bytes:
-        """Compute and encode the prediction, when it is its turn. Raises ServeError, FloatingPointError."""
+        """Compute and encode the prediction when the request's turn comes. Raises ServeError, FloatingPointError."""
 
 
 class Model:

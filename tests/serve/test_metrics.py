@@ -125,7 +125,7 @@ class Pool:
         (b"POST /invocations HTTP/1.1\r\nContent-Length: 10\r\n\r\n", "requests"),
     ],
 )
-def test_ping_and_metrics_have_their_own_threads_and_bodies_are_read_in_another(head: bytes, pool: str) -> None:
+def test_ping_and_metrics_have_their_own_threads_and_requests_with_a_body_use_the_pool(head: bytes, pool: str) -> None:
     used: list[str] = []
     worker = Worker.__new__(Worker)
     worker.tpool, worker.in_threads = Pool("requests", used), 0

@@ -282,7 +282,7 @@ def test_photos_with_unusable_annotations_are_skipped_counted_and_listed(
     assert lines[-1] == "Set num_classes=2 num_training_samples=7"
 
 
-def test_only_photos_with_boxes_of_the_real_subset_are_used(pets: Path, tmp_path: Path) -> None:
+def test_only_photos_of_the_real_subset_that_have_boxes_are_used(pets: Path, tmp_path: Path) -> None:
     data = official.detection(pets)
     train, validation = prepare.split(data)
     summary = prepare.write_channels(data, train, validation, tmp_path / "channels", name="object-detection")

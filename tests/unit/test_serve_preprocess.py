@@ -364,7 +364,7 @@ def test_a_photo_of_one_channel_is_padded_with_its_mean_too() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_image_for_one_channel_becomes_one_channel(kind: str) -> None:
+def test_an_image_for_a_model_of_one_channel_is_decoded_to_one_channel(kind: str) -> None:
     tensor = preprocess.load(encode(Image.new("L", (40, 30), 51), kind), spec(8, 8, channels=1))
     assert tensor.shape == (1, 8, 8)
     np.testing.assert_allclose(tensor, 0.2, atol=1e-6)
@@ -373,7 +373,7 @@ def test_an_image_for_one_channel_becomes_one_channel(kind: str) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize(("width", "height"), [(100, 60), (101, 100)])
-def test_the_size_returned_with_the_tensor_is_the_upright_photos(
+def test_the_size_returned_with_the_tensor_is_that_of_the_upright_photo(
     orientation: int, kind: str, width: int, height: int
 ) -> None:
     """A JPEG of this size is decoded at an eighth, where 101 x 100 and 100 x 101 give the same size."""

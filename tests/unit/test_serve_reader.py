@@ -341,7 +341,7 @@ MODEL = TensorModel(
 
 
 @pytest.mark.parametrize("rows", [10, 500_000])
-def test_a_text_gives_the_same_call_in_this_process_and_in_the_sandbox(rows: int) -> None:
+def test_a_text_body_gives_the_same_call_in_this_process_and_in_the_sandbox(rows: int) -> None:
     own_sandbox = Sandbox(512 * MB, 60, jobs=1, queue=1, patience=60)
     data = b"\n".join(b"%d" % (row % 100) for row in range(rows))
     assert (len(data) > reader.MAX_CHEAP_TEXT) == (rows > 10)
@@ -352,7 +352,7 @@ def test_a_text_gives_the_same_call_in_this_process_and_in_the_sandbox(rows: int
     assert np.array_equal(call.inputs["x"], np.arange(rows, dtype=np.float32) % 100)
 
 
-def test_a_long_text_is_rejected_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
+def test_a_long_text_body_is_rejected_with_the_same_reason_as_a_short_one(sandbox: Sandbox) -> None:
     with pytest.raises(BadRequest, match="is empty: send at least one row"):
         SandboxedReader(sandbox).text(b"[]" + b" " * reader.MAX_CHEAP_TEXT, "application/json", MODEL)
 
@@ -362,7 +362,7 @@ def test_a_long_text_is_rejected_with_the_same_reason_as_a_short_one(sandbox: Sa
     [(b"1\n" * 10_000_000, "text/csv"), (b'{"instances":[' + b"[]," * 2_000_000 + b"[]]}", "application/json")],
     ids=["csv", "lists"],
 )
-def test_a_text_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: bytes, media: str) -> None:
+def test_a_text_body_that_exhausts_its_budget_is_too_large(sandbox: Sandbox, data: bytes, media: str) -> None:
     with pytest.raises(TooLarge, match=r"^Parsing the text of \d+ bytes takes more than .*; send fewer rows"):
         SandboxedReader(sandbox).text(data, media, MODEL)
 

@@ -54,7 +54,7 @@ class KerasHyperparameters(ClassifierHyperparameters):
     dropout: float
     """Dropout before the last layer."""
     train_layers: TrainLayers
-    """Layers to train: only the last layer, also the top blocks below it, or all."""
+    """Layers to train: only the last one, the last one and the top blocks below it, or all."""
     horizontal_flip: bool
     """Mirror training photos with probability 0.5."""
     zoom_range: float

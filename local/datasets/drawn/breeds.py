@@ -11,7 +11,7 @@ from local.datasets.drawn.canvas import Colour, shade
 class Breed:
     """The appearance of a breed. Lengths are in head radii.
 
-    Colours: `coat` of the body, `face` of the head, `ears`, `limbs` of paws and tail tip, `chest` of bib and belly.
+    Colours: `coat` for the body, `face` for the head, `ears`, `limbs` for paws and tail tip, `chest` for bib and belly.
     `markings` names a pattern in `animals` and `marking` is its colour. `ear` is pointed, floppy or button.
     """
 

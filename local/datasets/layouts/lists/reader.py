@@ -6,7 +6,8 @@
     classes.txt             the class names, one per line, next to a list or in the folder itself
 
 A header, the index that pandas adds, a missing index, backslashes, spaces instead of tabs and UTF-16 are also accepted.
-EXIF: boxes in fractions refer to the stored photo, boxes in pixels to the photo with the size in the header.
+EXIF: boxes in fractions refer to the stored photo, boxes in pixels refer to the stored or
+the upright photo, whichever has the size in the header.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def detection(root: Path) -> DataSet[Annotation]:
 
 
 def _located(root: Path, read: Reader[Target], notes: Notes) -> list[tuple[Line[Target], Path]]:
-    """Return the lines of all lists, except test lists, with their photos. `read` converts the numbers of lines."""
+    """Return the lines of all lists, except test lists, with their photos. `read` parses the numbers in a line."""
     photos = path_suffixes.photos(root)
     located: list[tuple[Line[Target], Path]] = []
     paths_of: dict[Path, list[str]] = {}
