@@ -35,7 +35,7 @@ class Clock:
     """Estimates the remaining time of a job."""
 
     def __init__(self, batches: int) -> None:
-        """Start the clock; `batches` is the number of batches that the job has left."""
+        """Start the clock; `batches` is the number of remaining batches in the job."""
         self._all, self._start = batches, time.monotonic()
 
     def left(self, done: int) -> str:

@@ -66,6 +66,8 @@ def check_port(port: int) -> None:
 def workspace(parent: Path, image: str) -> Iterator[Path]:
     """Yield a new folder in `parent` for the SDK's files; at the end, remove it and the containers started from it.
 
+    If `parent` did not exist and is empty at the end, it is removed too.
+
     `image` is used to delete files that belong to root, if the caller is not root. The folder is not in /tmp, because
     /tmp is often small, and Docker Desktop shares home folders by default.
     """
@@ -80,7 +82,7 @@ def workspace(parent: Path, image: str) -> Iterator[Path]:
             _remove_idle_network()
             _remove_tree(root, image)
             if is_new:
-                with contextlib.suppress(OSError):  # it has a result
+                with contextlib.suppress(OSError):  # it is not empty: it has the result
                     parent.rmdir()
 
 

@@ -249,7 +249,7 @@ def test_if_another_host_diverges_the_first_one_keeps_the_best_epoch(
 
 
 def test_a_host_sends_why_it_failed_before_it_sends_that_it_left() -> None:
-    """The other host stops reading once it knows that this one has left, so a later reason would be lost."""
+    """The other host stops reading once this one has disconnected, so a later reason would be lost."""
     sent, sending = [], threading.Event()
 
     class SlowLink:

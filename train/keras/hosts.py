@@ -56,7 +56,7 @@ def count() -> int:
 def collective_errors() -> Iterator[None]:
     """Translate errors of collective operations: raise Stopped if the job was asked to stop, else TrainError.
 
-    SageMaker stops all hosts at once, but they may be at different batches, so one may wait for a host that has left.
+    SageMaker stops all hosts at once, but they may be at different batches, so one may wait for a host that has exited.
     """
     if count() == 1:
         yield
